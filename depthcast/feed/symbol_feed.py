@@ -99,6 +99,7 @@ class SymbolFeed:
     Connections have numbers, of which the highest is the newest. One that replaces another in time takes over
     when it has reached the state that was published, without any doubt in between.
 
+    - `numbers_by_connection`: as in `depthcast.feed.venue.Profile`; times order the states of different ones.
     - `listing`: the one whose sizes `price` and `quantity` are, so that no other one takes the entries.
     - `reason`: why the book is not live; `since`: when the state began, in seconds by the caller's clock.
     - `source`: the connection whose book was published last.
@@ -110,9 +111,17 @@ class SymbolFeed:
     """
 
     def __init__(
-        self, symbol: Symbol, price: Scale, quantity: Scale, now: float, *, listing: int | None = None
+        self,
+        symbol: Symbol,
+        price: Scale,
+        quantity: Scale,
+        now: float,
+        *,
+        listing: int | None = None,
+        numbers_by_connection: bool = False,
     ) -> None:
         self.symbol = symbol
+        self.numbers_by_connection = numbers_by_connection
         self.listing = listing
         self.price = price
         self.quantity = quantity
@@ -241,7 +250,7 @@ class SymbolFeed:
     def _replace(self, source: int, now: float) -> Step:
         """Publish the waiting book of `source`, unless it is older than what was published."""
         ladder = self._waiting[source]
-        if self._has_to_wait(ladder, now):
+        if self._is_older(source, ladder) and self._is_held(now):
             if source == self.source:
                 self._shown = None
                 detail = f"a snapshot of number {ladder.sequence} after {self.sequence}"
@@ -253,10 +262,14 @@ class SymbolFeed:
         self.snapshots += 1
         return Step([self.whole(now)])
 
-    def _has_to_wait(self, ladder: "_Ladder", now: float) -> bool:
-        """Whether a book is older than what was published, and has not been so for too long."""
-        if ladder.sequence is None or self.sequence is None or ladder.sequence >= self.sequence:
-            return False
+    def _is_older(self, source: int, ladder: "_Ladder") -> bool:
+        """Whether a book is older than what was published, as far as that can be known."""
+        if self.numbers_by_connection and source != self.source:
+            return ladder.ts is not None and self.ts is not None and ladder.ts < self.ts
+        return ladder.sequence is not None and self.sequence is not None and ladder.sequence < self.sequence
+
+    def _is_held(self, now: float) -> bool:
+        """Whether an older book has not waited for too long."""
         if self._held_since is None:
             self._held_since = now
         return now - self._held_since < HOLD_S

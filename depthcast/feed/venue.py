@@ -189,6 +189,7 @@ class Profile:
     - `silence_s`: after so long without any message the connection counts as dead.
     - `quiet_s`: after so long without a message of a book, that book is checked.
     - `lifetime_s`: the venue ends a connection after this time; a new one is opened before; 0 = never.
+    - `numbers_by_connection`: `sequence` orders the states that one connection has sent, and no others.
     - `snapshot_by_rest`: snapshots are fetched; False: the venue sends one after each subscription.
     """
 
@@ -204,6 +205,7 @@ class Profile:
     silence_s: float = 30.0
     quiet_s: float = 300.0
     lifetime_s: float = 0.0
+    numbers_by_connection: bool = False
     snapshot_by_rest: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
 

@@ -71,7 +71,7 @@ class ConnectionCounts:
     requests: int = 0
     failed_requests: int = 0
     resubscriptions: int = 0
-    checks: int = 0
+    checks: dict[str, int] = field(default_factory=dict)
     last_message_at: float = 0.0
 
 
@@ -224,9 +224,9 @@ class VenueConnection:
             self.synced.discard(symbol)
             self._recover(symbol, subscribed=False)
 
-    def count_check(self) -> None:
+    def count_check(self, result: str) -> None:
         """Count a check of a quiet book."""
-        self.counts.checks += 1
+        self.counts.checks[result] = self.counts.checks.get(result, 0) + 1
 
     async def _dial(self) -> aiohttp.ClientWebSocketResponse:
         url = self._url + self.adapter.connect_path(self.symbols)
@@ -376,6 +376,8 @@ class VenueConnection:
         for attempt in count(1):
             if not subscribed:
                 await asyncio.sleep(backoff.next_s())
+                if symbol in self.synced:
+                    return  # it came after all: to subscribe again would forget it
                 self.counts.resubscriptions += 1
                 await self._send(self.adapter.unsubscribe([symbol]))
                 await self._send(self.adapter.subscribe([symbol]))

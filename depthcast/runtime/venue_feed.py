@@ -210,9 +210,10 @@ class VenueFeed:
                 self._leave(fed)
                 self._list.ask()  # it refuses a symbol that it has delisted, too
         elif refused.symbol is None and connection is not None:
-            for name in connection.symbols:
-                self._fed[name].suspicion = f"the venue refuses the connection: {refused.detail}"
-            self._list.ask()  # a symbol that it has delisted may be why
+            if not any(slot.is_replacing(connection) for slot in self._slots):
+                for name in connection.symbols:
+                    self._fed[name].suspicion = f"the venue refuses the connection: {refused.detail}"
+                self._list.ask()  # a symbol that it has delisted may be why
             connection.end("refused", refused.detail)
 
     # --- what the deployment says
@@ -344,6 +345,7 @@ class VenueFeed:
             Scale(sizes.lot_size),
             self._now(),
             listing=listing.number or None,
+            numbers_by_connection=self.venue.profile.numbers_by_connection,
         )
         backoff = Backoff(REWRITE_S, REWRITE_S_MAX, no_jitter)
         fed = Fed(feeding, feed, number, backoff, sizes, before or feeding.instrument)

@@ -7,19 +7,37 @@ the new one tell.
 
 import asyncio
 import logging
+import random
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
+from enum import StrEnum
 from typing import Final, Protocol
 
-from depthcast.feed.venue import Adapter, Output, Request
+from depthcast.feed.venue import Adapter, Alive, Doubt, Output, Request
 
 logger = logging.getLogger(__name__)
 
 CHECK_AGAIN_S: Final = 5.0
-"""A book that differs from the venue's is compared once more after this time, or after the quiet time."""
+"""Books that differ from the venue's are compared once more after this time, or after the quiet time."""
 
 LOOKS: Final = 8
 """Looks for quiet books in the time after which they are checked."""
+
+SPREAD: Final = 0.1
+"""The quiet time of a connection is so much shorter or longer, so that not all are replaced together."""
+
+
+class Result(StrEnum):
+    """What came of a check, for metrics."""
+
+    EQUAL = "equal"
+    """The venue's book is the same, or a message came meanwhile."""
+    DIFFERENT = "different"
+    """It differs twice: the book is in doubt."""
+    UNKNOWN = "unknown"
+    """The request failed, or its answer cannot be read."""
+    REPLACED = "replaced"
+    """Only a new connection tells."""
 
 
 class Connection(Protocol):
@@ -31,8 +49,12 @@ class Connection(Protocol):
     @property
     def synced(self) -> AbstractSet[str]: ...
 
-    def count_check(self) -> None:
-        """Count a check."""
+    def count_check(self, result: str) -> None:
+        """Count a check by its `Result`."""
+        ...
+
+    def resync(self, symbol: str) -> None:
+        """Get a new snapshot of a symbol by a new subscription."""
         ...
 
     async def fetched(self, symbol: str, request: Request) -> bytes | None:
@@ -48,7 +70,7 @@ class QuietBooks:
     """Checks the books of one connection of which nothing has come for `quiet_s`; 0: never."""
 
     def __init__(self, quiet_s: float, connection: Connection) -> None:
-        self._quiet_s = quiet_s
+        self._quiet_s = quiet_s * random.uniform(1 - SPREAD, 1 + SPREAD)  # noqa: S311 - no secret
         self._connection = connection
         self._heard_at: dict[str, float] = {}
 
@@ -58,32 +80,49 @@ class QuietBooks:
 
     async def run(self) -> None:
         """Check books when it is time, until the connection has to be replaced."""
-        connection, now = self._connection, asyncio.get_running_loop().time
-        while self._quiet_s and not connection.closing.is_set():
+        closing = self._connection.closing
+        while self._quiet_s and not closing.is_set():
             await asyncio.sleep(self._quiet_s / LOOKS)
-            for symbol in sorted(connection.synced, key=self._heard_at.__getitem__):
-                if now() - self._heard_at[symbol] < self._quiet_s or connection.closing.is_set():
-                    break
-                if symbol in connection.synced:
-                    await self._check(symbol)
+            if different := await self._different(self._due()):
+                await asyncio.sleep(min(CHECK_AGAIN_S, self._quiet_s))
+                for symbol in await self._different(different):
+                    self.note(symbol)
 
-    async def _check(self, symbol: str) -> None:
-        connection = self._connection
-        connection.count_check()
-        request = connection.adapter.check_request(symbol)
-        if request is None:
-            logger.info("nothing comes of a book: its connection is replaced", extra={"symbol": symbol})
-            connection.closing.set()
-        elif await self._differs(symbol, request):
-            await asyncio.sleep(min(CHECK_AGAIN_S, self._quiet_s))
-            request = connection.adapter.check_request(symbol)
-            if symbol in connection.synced and request is not None:
-                await self._differs(symbol, request)
-        self.note(symbol)
+    def _due(self) -> list[str]:
+        """The books of which nothing has come for too long."""
+        before = asyncio.get_running_loop().time() - self._quiet_s
+        return [symbol for symbol in sorted(self._connection.synced) if self._heard_at[symbol] <= before]
 
-    async def _differs(self, symbol: str, request: Request) -> bool:
-        """Ask once; returns whether the venue's book is another one for the first time."""
+    async def _different(self, symbols: Iterable[str]) -> list[str]:
+        """Check books; returns those that differ for the first time."""
+        different = []
+        for symbol in symbols:
+            if symbol not in self._connection.synced:
+                continue  # in doubt, or of no interest any more
+            request = self._connection.adapter.check_request(symbol)
+            if request is None:
+                logger.info("nothing comes of a book: its connection is replaced", extra={"symbol": symbol})
+                self._connection.count_check(Result.REPLACED)
+                self._connection.closing.set()
+                break
+            result = await self._check(symbol, request)
+            if result is None:
+                different.append(symbol)
+            else:
+                self._connection.count_check(result)
+                self.note(symbol)
+        return different
+
+    async def _check(self, symbol: str, request: Request) -> Result | None:
+        """Ask once; None if the book differs for the first time."""
         body = await self._connection.fetched(symbol, request)
-        outputs = [] if body is None else list(self._connection.adapter.take_check(symbol, body))
+        if body is None:
+            return Result.UNKNOWN
+        outputs = list(self._connection.adapter.take_check(symbol, body))
         await self._connection.handle(outputs)
-        return body is not None and not outputs
+        if any(isinstance(output, Doubt) for output in outputs):
+            self._connection.resync(symbol)  # its subscription is gone, so no message would prove a snapshot
+            return Result.DIFFERENT
+        if not outputs:
+            return None
+        return Result.EQUAL if any(isinstance(output, Alive) for output in outputs) else Result.UNKNOWN

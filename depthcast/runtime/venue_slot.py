@@ -58,6 +58,10 @@ class ConnectionSlot:
         """The connections there are: one, or two while one replaces the other."""
         return list(self._running)
 
+    def is_replacing(self, connection: VenueConnection) -> bool:
+        """Whether a connection is to replace another one, which goes on if this one ends."""
+        return connection in self._running and connection is not self.current
+
     async def run(self) -> None:
         """Stay connected, for ever; ends its connections when cancelled."""
         try:
@@ -119,6 +123,7 @@ class ConnectionSlot:
         given_up_at = asyncio.get_running_loop().time() + HANDOVER_S
         while not (self._taken_over(new) or self._is_over(new) or self._is_over(old)):
             if asyncio.get_running_loop().time() > given_up_at:
+                logger.warning("the new connection has not taken over all books in time")
                 break
             await asyncio.sleep(POLL_S)
         if self._is_over(new):

@@ -121,9 +121,12 @@ class VenueFeedStats(Collector):
             "Times that a symbol was subscribed again",
             counts.resubscriptions,
         )
-        yield CounterMetricFamily(
-            "depthcast_feed_checks", "Checks of books of which nothing came", counts.checks
+        checks = CounterMetricFamily(
+            "depthcast_feed_checks", "Checks of books of which nothing came, by result", labels=["result"]
         )
+        for result, count in counts.checks.items():
+            checks.add_metric([result], count)
+        yield checks
 
     def _of_writers(self) -> Iterable[Metric]:
         for name, text in _WRITTEN.items():

@@ -164,11 +164,15 @@ class ModelBook:
 
 
 class Market:
-    """The books of a fake venue, by the venue's names of their symbols. `delisted`: it has them no more."""
+    """The books of a fake venue, by the venue's names of their symbols.
+
+    `delisted`: it has them no more. `still`: they do not change.
+    """
 
     def __init__(self, books: Sequence[ModelBook]) -> None:
         self.books = {book.symbol: book for book in books}
         self.delisted: set[str] = set()
+        self.still: set[str] = set()
 
     @property
     def listed(self) -> dict[str, ModelBook]:
@@ -182,8 +186,8 @@ class Market:
         return symbol in self.books and symbol not in self.delisted
 
     def step(self, changes: int) -> None:
-        """Make so many changes in every book that is listed."""
-        for book in self.listed.values():
+        """Make so many changes in every book that is listed and not still."""
+        for book in [book for symbol, book in self.listed.items() if symbol not in self.still]:
             for _ in range(changes):
                 book.step()
 

@@ -1,5 +1,6 @@
 """Every fake venue with its faults, for some seconds: no live book at a client is ever wrong."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -10,6 +11,9 @@ import pytest
 import pytest_asyncio
 
 from depthcast.feed.feeding import book_name
+from depthcast.feed.source import read_source
+from depthcast.shared.runtime.redis import execute
+from tests.redis_client import patient
 from tests.venues import model_binance
 from tests.venues.fake import FakeVenue
 from tests.venues.faults import Fault
@@ -60,8 +64,8 @@ async def fed(place: Place, name: str, **changes: Any) -> AsyncIterator[Scene]:
     """Feed all books of a venue, and watch them."""
     random = Random(f"{name} 5")
     model = models()[name](random)
-    # Names of its own: a book that was fed before could still be live.
-    names = {symbol: f"{random.randbytes(4).hex()}.{book_name(symbol)}"[:32] for symbol in model.market.books}
+    own = Random()
+    names = {symbol: f"{own.randbytes(4).hex()}.{book_name(symbol)}"[:32] for symbol in model.market.books}
     seen = {names[symbol]: Seen(book) for symbol, book in model.market.books.items()}
     report = Report(name, 5, 0.0)
     # The wait for a snapshot is longer than that between two requests, as it is by default.
@@ -89,6 +93,37 @@ async def test_a_subscription_that_ends_without_a_word_is_noticed(place: Place, 
             30,
             "every book is the venue's, some time later",
         )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.deep] * bool(ALIKE.match(name))) for name in sorted(models())],
+)
+async def test_a_quiet_book_is_checked_without_a_doubt(place: Place, name: str) -> None:
+    """One book is still, and the others move on while a new connection takes over, more than once."""
+    by_rest = venues()[name].profile.snapshot_by_rest
+    sources = f"{place.prefix}:sources"
+    async with (
+        fed(place, name, quiet_s=0.8, instruments_interval_s=0.0) as scene,
+        patient(place.redis_url) as redis,
+    ):
+        fake = scene.fake
+        fake.model.market.still.add(min(fake.model.market.books))
+        requests, connections = fake.requests, fake.connections
+
+        def is_checked() -> bool:
+            if by_rest:
+                return fake.requests >= requests + 3
+            return fake.connections >= connections + 2
+
+        if name.startswith("okx"):  # it says that a book has not changed
+            await asyncio.sleep(3.0)
+            assert not is_checked()
+        else:
+            await eventually(is_checked, 30)
+        await eventually(lambda: all(each.live for each in scene.books))
+        found = [read_source(await execute(redis, "HGET", sources, book)) for book in scene.seen]
+    assert [(source["state"], source["doubts"]) for source in found] == [("live", {})] * len(found)
 
 
 async def test_a_subscription_that_brings_nothing_is_made_again(

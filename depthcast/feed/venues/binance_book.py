@@ -112,7 +112,9 @@ class BinanceBook:
         difference, too. A difference may be on its way. If there is one the next time, and still no message
         has come, only a message proves the book again.
         """
-        differs = self.book.top(CHECKED_LEVELS) != _top(snapshot) or (counted and snapshot.final > self._last)
+        venues = TextBook()
+        venues.replace(snapshot.bids, snapshot.asks)
+        differs = _best(self.book) != _best(venues) or (counted and snapshot.final > self._last)
         if not self.live or self._heard or not differs:
             self._differed = False
             return [Alive(self.symbol)]
@@ -297,10 +299,10 @@ class BinanceBook:
         )
 
 
-def _top(snapshot: RestBook) -> tuple[list[VenueLevel], list[VenueLevel]]:
-    book = TextBook()
-    book.replace(snapshot.bids, snapshot.asks)
-    return book.top(CHECKED_LEVELS)
+def _best(book: TextBook) -> list[list[tuple[Decimal, Decimal]]]:
+    """The best levels as numbers: the venue may write one of them in two ways."""
+    sides = book.top(CHECKED_LEVELS)
+    return [[(Decimal(price), Decimal(quantity)) for price, quantity in side] for side in sides]
 
 
 def _begin(depth: Depth) -> int:

@@ -130,7 +130,7 @@ class BybitAdapter(MessageAdapter):
         outputs: list[Output] = []
         if book.state is State.PROVEN and now.u == RESTARTED:
             outputs += book.doubt(DoubtReason.RESET, "the venue restarted")
-        return [*outputs, *book.replace(*sides, ts=now.ts, sequence=now.u, ordered=False)]
+        return [*outputs, *book.replace(*sides, ts=now.ts, sequence=now.seq, ordered=False)]
 
     def _delta(self, book: KeptBook, sides: Sides, now: _Seen, last: _Seen | None) -> list[Output]:
         if book.state is not State.PROVEN or last is None:
@@ -143,7 +143,7 @@ class BybitAdapter(MessageAdapter):
             reason = DoubtReason.GAP if now.u > last.u + 1 else DoubtReason.RESET
             return book.doubt(reason, f"u goes from {last.u} to {now.u}")
         self._seen[book.symbol] = now
-        return book.change(*sides, ts=now.ts, sequence=now.u, ordered=False)
+        return book.change(*sides, ts=now.ts, sequence=now.seq, ordered=False)
 
     def _answer(self, message: Object) -> Iterable[Output]:
         op = text(message, "op")

@@ -137,6 +137,7 @@ class Coinbase:
         sends_per_s=4.0,  # 8 a second for each address ("Advanced Trade WebSocket Rate Limits")
         request_weight_per_min=300,  # 10 a second for public endpoints
         silence_s=10.0,  # a heartbeat comes every second
+        numbers_by_connection=True,
     )
 
     def adapter(self) -> CoinbaseAdapter:

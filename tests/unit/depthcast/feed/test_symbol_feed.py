@@ -151,6 +151,19 @@ def test_a_live_book_whose_connection_goes_back_is_in_doubt_meanwhile() -> None:
     assert made.take(1, update(10), 2.2).entries[0].live
 
 
+def test_numbers_of_one_connection_say_nothing_of_the_next_but_times_do() -> None:
+    made = SymbolFeed(Symbol("A"), Scale("0.5"), Scale("0.1"), 0.0, numbers_by_connection=True)
+    made.take(1, snapshot(1_000), 1.0)
+    made.take(1, update(1_001, [("99", "1")]), 2.0)
+    assert made.take(2, snapshot(3), 3.0).entries == (), "it is from before the update"
+    (entry,) = made.take(2, update(4), 3.1).entries
+    assert (entry.live, entry.events) == (True, WHOLE)
+    assert (made.source, made.doubts) == (2, {})
+    made.take(2, Doubt("a", DoubtReason.DISCONNECTED, ""), 4.0)
+    assert made.take(3, snapshot(1)._replace(ts=7_000), 4.1).entries[0].live
+    assert made.take(3, snapshot(0)._replace(ts=8_000), 4.2).doubt == "reset", "of one connection they do"
+
+
 def test_venues_without_numbers_replace_at_once() -> None:
     made = live_feed()
     made.take(1, Doubt("a", DoubtReason.DISCONNECTED, ""), 3.0)

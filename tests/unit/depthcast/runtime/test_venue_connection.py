@@ -39,6 +39,27 @@ async def test_a_connection_ends_with_what_its_task_failed_by(error: Exception, 
     assert not made._tasks
 
 
+async def test_a_book_that_comes_while_its_recovery_waits_is_not_subscribed_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """To subscribe again would forget it, while everybody takes it for live."""
+    made = connection()
+    waits = []
+
+    async def nothing_came(*_: object) -> bool:
+        waits.append("A")
+        asyncio.get_running_loop().call_soon(made.synced.add, "A")
+        return False
+
+    async def send(_: object) -> None:
+        raise AssertionError("it was subscribed again")
+
+    monkeypatch.setattr(made, "_snapshot_came", nothing_came)
+    monkeypatch.setattr(made, "_send", send)
+    await asyncio.wait_for(made._recovery("A", subscribed=True), 30)
+    assert waits == ["A"]
+
+
 async def test_a_task_that_is_cancelled_before_it_begins_leaves_nothing() -> None:
     made = connection()
     with warnings.catch_warnings(record=True) as found:

@@ -57,10 +57,10 @@ def test_a_snapshot_and_what_follows_it() -> None:
     adapter = subscribed()
     assert adapter.take(message("delta", 99), NOW) == []
     assert adapter.take(message("snapshot", 100), NOW) == [
-        Snapshot("AAAUSDT", [("10.00", "5")], [("10.02", "4")], NOW, 100)
+        Snapshot("AAAUSDT", [("10.00", "5")], [("10.02", "4")], NOW, 1000)
     ]
     assert adapter.take(message("delta", 101, b=[["10.00", "0"], ["9.99", "2"]], a=[]), NOW) == [
-        Update("AAAUSDT", [("10.00", "0"), ("9.99", "2")], [], NOW, 101)
+        Update("AAAUSDT", [("10.00", "0"), ("9.99", "2")], [], NOW, 1010)
     ]
     assert adapter.top("AAAUSDT", 1) == ([("9.99", "2")], [("10.02", "4")])
 
@@ -136,7 +136,7 @@ def test_a_crossed_book_is_in_doubt() -> None:
 def test_an_empty_snapshot_is_an_empty_book() -> None:
     adapter = live(100)
     outputs = adapter.take(message("snapshot", 1, ts=TS + 1, b=[], a=[]), NOW)
-    assert list(outputs)[-1] == Snapshot("AAAUSDT", [], [], NOW + 1_000, 1)
+    assert list(outputs)[-1] == Snapshot("AAAUSDT", [], [], NOW + 1_000, 10)
 
 
 def test_one_depth_of_a_symbol_is_read() -> None:
