@@ -21,6 +21,10 @@ HOLD_S: Final = 5.0
 """Snapshots that are older than what was published wait so long; then their venue counts as reset."""
 
 
+AGAIN_S: Final = 60.0
+"""A snapshot that waited and was dropped counts for the wait of one that comes within this time."""
+
+
 class FeedState(StrEnum):
     """What a feed knows about a symbol."""
 
@@ -139,6 +143,7 @@ class SymbolFeed:
         self._shown: _Ladder | None = None
         self._waiting: dict[int, _Ladder] = {}
         self._held_since: float | None = None
+        self._dropped_at: float | None = None
 
     @property
     def finished(self) -> bool:
@@ -159,6 +164,19 @@ class SymbolFeed:
         except _UnusableError as error:
             step = self._drop(source, error.reason, error.detail, now)
             return step._replace(detail=error.detail, resync=True, unfit=error.reason == LocalDoubt.UNFIT)
+
+    def lose(self, reason: str, now: float) -> list[LiveEntry]:
+        """Forget the book, as nothing more comes of it; the next snapshot replaces it."""
+        self._shown = None
+        self._waiting.clear()
+        return self.doubt(reason, now)
+
+    def return_to(self, source: int) -> bool:
+        """Take what an older connection says again; returns whether another one's book was published."""
+        if self.source <= source:
+            return False
+        self.source, self._shown = source, None
+        return True
 
     def doubt(self, reason: str, now: float) -> list[LiveEntry]:
         """Say that what was published is in doubt, although the connection's book is right; see `whole`."""
@@ -270,13 +288,15 @@ class SymbolFeed:
 
     def _is_held(self, now: float) -> bool:
         """Whether an older book has not waited for too long."""
-        if self._held_since is None:
+        if self._held_since is None or (self._dropped_at is not None and now - self._dropped_at > AGAIN_S):
             self._held_since = now
+        self._dropped_at = None
         return now - self._held_since < HOLD_S
 
     def _drop(self, source: int, reason: str, detail: str, now: float) -> Step:
         """Forget the book of `source`; if it is the published one, that is in doubt now."""
-        self._waiting.pop(source, None)
+        if self._waiting.pop(source, None) is not None and not self._waiting:
+            self._dropped_at = now
         if reason == DoubtReason.RESET and (source == self.source or self._shown is None):
             self.sequence = None  # else the connection that is published still proves its numbers
         if source != self.source:

@@ -2,13 +2,16 @@
 
 The books are rebuilt as an ingestor that starts would rebuild them, and written as one that writes lost books
 again. The old deployment is only read. Until everything is written and has been read back, the new one says
-that it is a copy, so that nobody writes there; a command that was killed is simply run again.
+that it is a copy, so that nobody writes there; a command that was killed is simply run again. Whoever begins
+takes the new deployment over from whoever began before, who then fails: one of two can still be running.
 """
 
 import logging
+import secrets
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Final, NamedTuple, TypeVar
 
 from redis.asyncio import Redis
 
@@ -20,7 +23,7 @@ from depthcast.ingestor.runtime.environment import REAL_ENVIRONMENT
 from depthcast.ingestor.runtime.leadership import Leadership
 from depthcast.ingestor.runtime.recover import Recovered, Recovery
 from depthcast.ingestor.runtime.stats import PartitionStats
-from depthcast.shared.copies import COPY_OF, copy_of
+from depthcast.shared.copies import COPY_OF
 from depthcast.shared.errors import DepthcastError
 from depthcast.shared.instruments import Instrument
 from depthcast.shared.keys import DeploymentKeys
@@ -39,6 +42,27 @@ READ_COUNT: Final = 1000
 """Unread input entries are counted in steps of so many."""
 
 RESULTS: Final = ("applied", "rejected", "ignored")
+
+_TAKE: Final = """
+local copy_of = redis.call('HGET', KEYS[1], 'copy_of')
+if redis.call('EXISTS', KEYS[1]) == 1 and copy_of ~= ARGV[1] then return 0 end
+redis.call('HSET', KEYS[1], 'copy_of', ARGV[1], 'moved_by', unpack(ARGV, 2))
+return 1
+"""
+"""Take the new deployment, if there is none or an earlier attempt's; ARGV: mark, who takes it, fields."""
+
+_WRITE: Final = """
+if redis.call('HGET', KEYS[1], 'moved_by') ~= ARGV[1] then return {0} end
+local words = {ARGV[2], unpack(KEYS, 2)}
+for at = 3, #ARGV do words[#words + 1] = ARGV[at] end
+return {1, redis.call(unpack(words))}
+"""
+"""Run a command on further keys, if nobody else has taken the deployment; ARGV: who took it, the command."""
+
+Item = TypeVar("Item")
+
+KEYS_AT_ONCE: Final = 1000
+"""Keys or fields that one command names at most."""
 
 
 class NotRepartitioned(DepthcastError):
@@ -100,17 +124,22 @@ async def repartition(client: Redis, old_prefix: str, new_prefix: str, partition
     if deployed is None:
         raise NotRepartitioned(f"there is no deployment with the prefix {old_prefix!r}")
     count = deployed.partitions
-    mark = f"{old_prefix}, which is being moved to {partitions} partitions".encode()
-    await _begin(client, new_keys, partitions, mark)
+    target = _Target(client, new_keys, f"{old_prefix}, which is being moved to {partitions} partitions")
+    await target.take(partitions)
+    await target.clear(partitions)
     instruments = await read_instruments(client, old_keys)
     old = await _read(client, old_keys, count, instruments)
-    await _copy_catalog(client, old_keys, new_keys)
+    await _copy_catalog(client, old_keys, target)
     for number in range(partitions):
         await _write(client, (number, partitions), new_keys, old, instruments)
     books, counts = old.books(), old.counts()
     new = await _read(client, new_keys, partitions, instruments)
     found = new.books()
-    differing = [symbol for symbol, book in found.items() if book != books.get(symbol) and not book.is_new]
+    differing = [
+        symbol
+        for symbol, book in found.items()
+        if book != books.get(symbol) and not (book.is_new and symbol not in books)
+    ]
     differing += [symbol for symbol in books if symbol not in found]
     if differing or new.counts() != counts:
         raise NotRepartitioned(
@@ -119,25 +148,50 @@ async def repartition(client: Redis, old_prefix: str, new_prefix: str, partition
         )
     if await _ends(client, old_keys, count) != old.ends:
         raise NotRepartitioned(f"{old_prefix!r} changed meanwhile: end all its processes, and run this again")
-    await execute(client, "HDEL", new_keys.meta, COPY_OF)
+    await target.finish()
     return Moved(partitions, books, counts)
 
 
-async def _begin(client: Redis, keys: DeploymentKeys, partitions: int, mark: bytes) -> None:
-    """Delete what an earlier attempt left, and mark the new deployment as one that nobody may write to."""
-    meta = await read_hash(client, keys.meta)
-    if meta and copy_of(meta) != mark.decode():
-        raise NotRepartitioned(
-            f"there is a deployment with the prefix {keys.prefix!r} already: choose another --into"
-        )
-    await execute(client, "HSET", keys.meta, COPY_OF, mark, "protocol", PROTOCOL, "partitions", partitions)
-    for number in range(partitions):
-        of = keys.partition(number)
-        symbols = [name.decode() for name in await read_hash(client, of.symbols)]
-        records = [of.events, of.deltas, of.rejects, of.symbols, of.listings, of.applying]
-        for symbol in symbols:
-            records += [of.snapshots(symbol), of.checkpoint(symbol)]
-        await execute(client, "DEL", *records)
+class _Target:
+    """The new deployment, marked as a copy of the old one while it is written."""
+
+    def __init__(self, client: Redis, keys: DeploymentKeys, mark: str) -> None:
+        self.client = client
+        self.keys = keys
+        self.mark = mark
+        self.name = secrets.token_hex(8)
+
+    async def take(self, partitions: int) -> None:
+        """Mark it as one that nobody may write to but this run of the command."""
+        words = (self.mark, self.name, "protocol", PROTOCOL, "partitions", partitions)
+        if not await execute(self.client, "EVAL", _TAKE, 1, self.keys.meta, *words):
+            raise NotRepartitioned(
+                f"there is a deployment with the prefix {self.keys.prefix!r} already: choose another --into"
+            )
+
+    async def write(self, command: str, keys: Sequence[str], *words: str | bytes | float) -> None:
+        """Run a command on its keys; raises `NotRepartitioned` if another run has taken the deployment."""
+        named = (self.keys.meta, *keys)
+        found = await execute(self.client, "EVAL", _WRITE, len(named), *named, self.name, command, *words)
+        if not found[0]:
+            raise NotRepartitioned(
+                f"another run of this command writes {self.keys.prefix!r} now: wait until it has ended"
+            )
+
+    async def clear(self, partitions: int) -> None:
+        """Delete what an earlier attempt left."""
+        for number in range(partitions):
+            of = self.keys.partition(number)
+            records = [of.events, of.deltas, of.rejects, of.symbols, of.listings, of.applying]
+            for name in await read_hash(self.client, of.symbols):
+                records += [of.snapshots(name.decode()), of.checkpoint(name.decode())]
+            # The hash that names the symbols goes last, so that a further attempt finds what is left.
+            for some in _parts(records[::-1]):
+                await self.write("DEL", some)
+
+    async def finish(self) -> None:
+        """Let it be written to from now on; raises `NotRepartitioned` as `write`."""
+        await self.write("HDEL", [self.keys.meta], COPY_OF, "moved_by")
 
 
 async def _read(
@@ -179,15 +233,20 @@ async def _unread(client: Redis, key: str, src: Position) -> int:
     return count
 
 
-async def _copy_catalog(client: Redis, old: DeploymentKeys, new: DeploymentKeys) -> None:
+def _parts(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    for first in range(0, len(items), KEYS_AT_ONCE):
+        yield items[first : first + KEYS_AT_ONCE]
+
+
+async def _copy_catalog(client: Redis, old: DeploymentKeys, target: _Target) -> None:
     """Instruments and revoked tokens; the new deployment gets its incarnation from an ingestor."""
     table = await read_hash(client, old.instruments)
-    await execute(client, "DEL", new.instruments)
-    for name, raw in table.items():
-        await execute(client, "HSET", new.instruments, name, raw)
+    await target.write("DEL", [target.keys.instruments])
+    for some in _parts(list(table.items())):
+        await target.write("HSET", [target.keys.instruments], *chain(*some))
     revoked = await execute(client, "ZRANGEBYSCORE", old.revoked, "-inf", "+inf", "WITHSCORES")
     for name, score in zip(revoked[::2], revoked[1::2], strict=True):
-        await execute(client, "ZADD", new.revoked, score, name)
+        await target.write("ZADD", [target.keys.revoked], score, name)
 
 
 async def _write(

@@ -169,6 +169,7 @@ class VenueConnection:
         self._socket: aiohttp.ClientWebSocketResponse | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._recovering: dict[str, asyncio.Task[None]] = {}
+        self._refreshing: dict[str, asyncio.Task[None]] = {}
         self._backoffs: dict[str, Backoff] = {}
         self._synced_at: dict[str, float] = {}
         self._problems: dict[str, str] = {}
@@ -185,7 +186,7 @@ class VenueConnection:
             socket = self._socket = await self._dial()
             self.opened_at = self._heard_at = loop.time()
             self.counts.connects += 1
-            self._start(self._subscribe())
+            self._start(self._begin())
             self._start(self._tend())
             self._start(self._quiet.run())
             reading = self._start(self._read(socket))
@@ -203,8 +204,9 @@ class VenueConnection:
         """Ask for nothing of a symbol any more."""
         if symbol in self.symbols:
             self.symbols.remove(symbol)
-            self.synced.discard(symbol)
+            self._forget(symbol)
             self._cancel_recovery(symbol)
+            self._cancel_refresh(symbol)
             payloads = self.adapter.unsubscribe([symbol])
             if self._socket is not None:
                 self._start(self._send(payloads))
@@ -215,13 +217,13 @@ class VenueConnection:
             return
         self.symbols.append(symbol)
         if self._socket is not None:
-            self._start(self._send(self.adapter.subscribe([symbol])))
+            self._start(self._subscribe([symbol]))
             self._recover(symbol, subscribed=True)
 
     def resync(self, symbol: str) -> None:
         """Get a new snapshot of a symbol by a new subscription, if it is subscribed here."""
         if symbol in self.symbols and self._socket is not None:
-            self.synced.discard(symbol)
+            self._forget(symbol)
             self._recover(symbol, subscribed=False)
 
     def count_check(self, result: str) -> None:
@@ -277,10 +279,17 @@ class VenueConnection:
             logger.error("a task of a connection failed", exc_info=error)
             self.end("error", f"{type(error).__name__}: {error}")
 
-    async def _subscribe(self) -> None:
-        await self._send(self.adapter.subscribe(self.symbols))
+    async def _begin(self) -> None:
+        await self._subscribe(self.symbols)
         for symbol in list(self.symbols):
             self._recover(symbol, subscribed=True)
+
+    async def _subscribe(self, symbols: Sequence[str]) -> None:
+        """Subscribe once it may be sent: what comes before that belongs to no subscription."""
+        await self._schedule.until_due()
+        first, *others = self.adapter.subscribe(symbols)
+        await self._write(first)
+        await self._send(others)
 
     async def _send(self, payloads: Iterable[str | bytes]) -> None:
         for payload in payloads:
@@ -343,15 +352,28 @@ class VenueConnection:
             self._synced_at[symbol] = asyncio.get_running_loop().time()
             self._changed.set()
         if isinstance(output, Doubt) or resync:
-            self.synced.discard(symbol)
+            self._forget(symbol)
             self._recover(symbol, subscribed=self.profile.snapshot_by_rest and not resync)
+
+    def _forget(self, symbol: str) -> None:
+        """Say that a book is not synced; if it had been for long, the waits begin with the shortest one."""
+        self.synced.discard(symbol)
+        synced_at = self._synced_at.pop(symbol, None)
+        if synced_at is not None and asyncio.get_running_loop().time() - synced_at > CALM_S:
+            self._backoffs.pop(symbol, None)
 
     def _refresh(self, symbol: str) -> None:
         """Get a snapshot of a book that is right, as its adapter wants one."""
         if not self.profile.snapshot_by_rest:
             self.closing.set()
         elif (request := self.adapter.snapshot_request(symbol)) is not None:
-            self._start(self._request(symbol, request))
+            self._cancel_refresh(symbol)
+            self._refreshing[symbol] = self._start(self._request(symbol, request))
+
+    def _cancel_refresh(self, symbol: str) -> None:
+        """Want no answer any more: it would be taken for one to a later subscription."""
+        if (running := self._refreshing.pop(symbol, None)) is not None:
+            running.cancel()
 
     def _recover(self, symbol: str, *, subscribed: bool) -> None:
         """Get a snapshot; `subscribed`: the subscription stands, and nothing has to be said for it."""
@@ -367,11 +389,8 @@ class VenueConnection:
             running.cancel()
 
     async def _recovery(self, symbol: str, subscribed: bool) -> None:
-        now = asyncio.get_running_loop().time
         most_s = min(RECOVERY_S_MAX, self.limits.retry_max_s)
         backoff = self._backoffs.setdefault(symbol, Backoff(RECOVERY_S, most_s, random.random))
-        if now() - self._synced_at.get(symbol, 0.0) > CALM_S:
-            backoff.reset()
         wait_s = self.limits.snapshot_wait_s
         for attempt in count(1):
             if not subscribed:
@@ -379,8 +398,9 @@ class VenueConnection:
                 if symbol in self.synced:
                     return  # it came after all: to subscribe again would forget it
                 self.counts.resubscriptions += 1
+                self._cancel_refresh(symbol)
                 await self._send(self.adapter.unsubscribe([symbol]))
-                await self._send(self.adapter.subscribe([symbol]))
+                await self._subscribe([symbol])
             if await self._snapshot_came(symbol, backoff, wait_s):
                 return
             if attempt >= ATTEMPTS_MOST and not self.synced and not self.profile.snapshot_by_rest:
@@ -481,7 +501,7 @@ class VenueConnection:
         assert self._socket is not None
         payload = self.adapter.ping(_now_us())
         if payload is not None:
-            await self._send([payload])
+            await self._write(payload)  # ahead of all that waits, so that silence is noticed in time
             return
         try:
             await self._socket.ping()

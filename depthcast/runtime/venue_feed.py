@@ -204,16 +204,19 @@ class VenueFeed:
         if not refused.final:
             if connection is not None:
                 connection.end("refused", refused.detail)
+        elif connection is not None and any(slot.is_replacing(connection) for slot in self._slots):
+            connection.end("refused", refused.detail)  # the one that it was to replace goes on
+            self._list.ask()
         elif fed is not None:
             if not fed.refusal and not fed.feed.absent:
                 fed.refusal = f"the venue refuses {refused.symbol}: {refused.detail}"
+                self._put(fed, fed.feed.lose(LocalDoubt.REFUSED, self._now()))
                 self._leave(fed)
                 self._list.ask()  # it refuses a symbol that it has delisted, too
         elif refused.symbol is None and connection is not None:
-            if not any(slot.is_replacing(connection) for slot in self._slots):
-                for name in connection.symbols:
-                    self._fed[name].suspicion = f"the venue refuses the connection: {refused.detail}"
-                self._list.ask()  # a symbol that it has delisted may be why
+            for name in connection.symbols:
+                self._fed[name].suspicion = f"the venue refuses the connection: {refused.detail}"
+            self._list.ask()  # a symbol that it has delisted may be why
             connection.end("refused", refused.detail)
 
     # --- what the deployment says
@@ -390,6 +393,7 @@ class VenueFeed:
             self._limits.lifetime_s,
             self._limits.retry_max_s,
             self._on_ended,
+            self._return_to,
         )
         self._slot_of.update(dict.fromkeys(names, slot))
         return slot
@@ -405,6 +409,12 @@ class VenueFeed:
             "a connection ended",
             extra={"symbols": len(connection.symbols), "reason": error.reason, "detail": error.detail},
         )
+
+    def _return_to(self, connection: VenueConnection) -> None:
+        """Go on with a connection, as the one that was to replace it has ended."""
+        for name in list(connection.symbols):
+            if self._fed[name].feed.return_to(connection.number):
+                connection.resync(name)
 
     def _connections(self) -> list[VenueConnection]:
         return [connection for slot in self._slots for connection in slot.open]

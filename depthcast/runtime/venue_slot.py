@@ -32,6 +32,7 @@ class ConnectionSlot:
     - `lifetime_s`: the venue ends a connection after this time; 0: never. `retry_max_s`: longest wait before
       connecting again.
     - `ended`: called with the reason of each end that nobody here wanted.
+    - `return_to`: called with a connection that goes on because the one that was to replace it has ended.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class ConnectionSlot:
         lifetime_s: float,
         retry_max_s: float,
         ended: Callable[[VenueConnection, ConnectionEnded], None],
+        return_to: Callable[[VenueConnection], None],
     ) -> None:
         self.current: VenueConnection | None = None
         self.handovers = 0
@@ -50,6 +52,7 @@ class ConnectionSlot:
         self._wanted = wanted
         self._lifetime_s = lifetime_s
         self._ended = ended
+        self._return_to = return_to
         self._backoff = Backoff(min(RETRY_S, retry_max_s), retry_max_s, random.random)
         self._running: dict[VenueConnection, asyncio.Task[None]] = {}
 
@@ -127,6 +130,8 @@ class ConnectionSlot:
                 break
             await asyncio.sleep(POLL_S)
         if self._is_over(new):
+            if not self._is_over(old):
+                self._return_to(old)
             await asyncio.sleep(self._backoff.next_s())  # the old one goes on; it is tried again
             return
         self.current = new

@@ -1,6 +1,7 @@
 """`depthcast repartition`: the same books and counts under another number of partitions."""
 
 import asyncio
+from itertools import count
 from random import Random
 from typing import Any
 
@@ -12,7 +13,7 @@ from depthcast.cli.main import main
 from depthcast.ingestor.runtime.service import IngestorService
 from depthcast.runtime import repartition as module
 from depthcast.runtime.repartition import NotRepartitioned, repartition
-from depthcast.shared.errors import CopyError, RedisUnavailable
+from depthcast.shared.errors import CopyError, Fenced, RedisUnavailable
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.partition import partition_of
 from depthcast.shared.runtime.redis import execute
@@ -146,11 +147,93 @@ async def test_it_may_be_killed_at_every_command(run: Run, monkeypatch: pytest.M
                     await IngestorService(settings).run(asyncio.Event())
         else:
             break
-    assert steps > 20
+    assert steps > 12
     moved = Run(run.client, into, run.url, run.folder)
     async with moved.service(moved.settings(INSTRUMENTS)):
         assert await books_of(run.url, into) == books
     assert DeploymentKeys(into).meta != run.deployment.meta
+
+
+@pytest.mark.slow
+async def test_of_two_runs_at_the_same_time_one_completes_it_and_the_other_fails(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first one stands still before each of its commands in turn, while the second begins and ends."""
+    books = await stopped(run, 2)
+    real, waits, left = execute, asyncio.Event(), 0
+    first: asyncio.Task[Any]
+
+    async def standing_still(*arguments: Any) -> Any:
+        nonlocal left
+        if asyncio.current_task() is first:
+            left -= 1
+            if left == 0:
+                waits.set()
+                await goes_on.wait()
+        return await real(*arguments)
+
+    monkeypatch.setattr(module, "execute", standing_still)
+    outcomes = set()
+    for step in count(3):
+        into, left, goes_on = f"{run.prefix}-{step}", step, asyncio.Event()
+        waits.clear()
+        first = asyncio.create_task(repartition(run.client, run.prefix, into, 3))
+        stands = asyncio.create_task(waits.wait())
+        await asyncio.wait([first, stands], return_when=asyncio.FIRST_COMPLETED)
+        if first.done():
+            stands.cancel()
+            break  # it has no so many commands
+        await repartition(run.client, run.prefix, into, 3)
+        goes_on.set()
+        outcomes.add(type((await asyncio.gather(first, return_exceptions=True))[0]))
+        moved = Run(run.client, into, run.url, run.folder)
+        async with moved.service(moved.settings(INSTRUMENTS)):
+            assert await books_of(run.url, into) == books, step
+    assert step > 12
+    assert outcomes <= {NotRepartitioned, Fenced}
+
+
+async def test_of_two_runs_the_one_that_was_taken_over_from_never_says_that_it_is_done(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one has cleared what the first one was about to call done."""
+    await stopped(run, 2)
+    into, real = f"{run.prefix}-new", module._ends
+    calls = 0
+
+    async def taken_over(*arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        found = await real(*arguments)
+        if calls == 3:  # everything has been read back
+            mark = f"{run.prefix}, which is being moved to 3 partitions"
+            second = module._Target(run.client, DeploymentKeys(into), mark)
+            await second.take(3)
+            await second.clear(3)
+        return found
+
+    monkeypatch.setattr(module, "_ends", taken_over)
+    with pytest.raises(NotRepartitioned, match="another run of this command writes"):
+        await repartition(run.client, run.prefix, into, 3)
+    assert await execute(run.client, "HEXISTS", DeploymentKeys(into).meta, "copy_of")
+    monkeypatch.undo()
+    assert len((await repartition(run.client, run.prefix, into, 3)).books) == len(SYMBOLS)
+
+
+async def test_a_book_that_came_out_empty_differs(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It looks as one of an instrument that was added since the end, but the old deployment has levels."""
+    await stopped(run, 1)
+    real = module._book
+
+    def emptied(engine: Any, symbol: str) -> Any:
+        found = real(engine, symbol)
+        if symbol != "S2" or engine._partitions == 1:
+            return found
+        return found._replace(bids=(), asks=(), times=(None, 0))
+
+    monkeypatch.setattr(module, "_book", emptied)
+    with pytest.raises(NotRepartitioned, match=r"what was written differs: 1 books \(S2\)"):
+        await repartition(run.client, run.prefix, f"{run.prefix}-new", 2)
 
 
 async def test_what_differs_is_not_used(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
