@@ -151,6 +151,21 @@ async def test_a_quiet_book_is_checked_by_a_new_connection_without_a_doubt(
         assert await scene.is_source(doubts={}, state="live")
 
 
+async def test_a_refusal_of_the_connection_that_is_to_replace_another_one_ends_no_book(scene: Scene) -> None:
+    """As of a venue that refuses whoever comes for a while, or to subscribe to a book twice."""
+    model = scene.fake.model
+    assert isinstance(model, ToyVenue)
+    async with running(scene, connection_lifetime_s=1.0):
+        model.refusals = 1_000_000
+        await eventually(lambda: scene.fake.connections >= 3, 30)
+        await scene.goes_on()
+        assert await scene.is_source(doubts={}, state="live")
+        model.refusals, before = 0, scene.fake.connections
+        await eventually(lambda: scene.fake.connections >= before + 2, 30, "it is replaced, and again")
+        await scene.goes_on()
+        assert await scene.is_source(doubts={}, state="live")
+
+
 async def test_no_book_is_checked_if_the_quiet_time_is_0(scene: Scene) -> None:
     async with running(scene, quiet_s=0):
         scene.fake.commit(Fault.UNSUBSCRIBED)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from depthcast.feed.scale import Scale
-from depthcast.feed.symbol_feed import HOLD_S, FeedState, LiveEntry, LocalDoubt, Step, SymbolFeed
+from depthcast.feed.symbol_feed import AGAIN_S, HOLD_S, FeedState, LiveEntry, LocalDoubt, Step, SymbolFeed
 from depthcast.feed.venue import Doubt, DoubtReason, Snapshot, Update
 from depthcast.shared.instruments import Instrument
 from depthcast.shared.types import Symbol
@@ -149,6 +149,34 @@ def test_a_live_book_whose_connection_goes_back_is_in_doubt_meanwhile() -> None:
     assert (step.entries, step.doubt) == ([LiveEntry(Symbol("A"), (), stale="reset")], "reset")
     assert made.whole(2.1).stale == "reset"
     assert made.take(1, update(10), 2.2).entries[0].live
+
+
+def test_an_older_snapshot_waits_anew_if_the_one_before_it_was_dropped_long_ago() -> None:
+    made = live_feed()
+    made.take(1, Doubt("a", DoubtReason.DISCONNECTED, ""), 3.0)
+    assert made.take(2, snapshot(1), 4.0).entries == ()
+    made.take(2, Doubt("a", DoubtReason.DISCONNECTED, ""), 5.0)
+    assert made.take(3, snapshot(5), 6.0 + AGAIN_S).entries == (), "it may be one that lags behind"
+    assert made.take(3, update(6), 6.0 + AGAIN_S + HOLD_S).entries[0].live
+
+
+def test_a_lost_book_is_stale_until_the_next_snapshot() -> None:
+    made = live_feed()
+    assert made.lose("refused", 2.0) == [LiveEntry(Symbol("A"), (), stale="refused")]
+    assert made.lose("refused", 2.1) == []
+    assert made.take(1, update(11, [("99", "1")]), 2.2).entries == ()
+    assert made.take(1, snapshot(12), 3.0).entries[0].live
+
+
+def test_an_older_connection_is_heard_again_if_the_newer_one_has_ended() -> None:
+    made = live_feed()
+    assert not made.return_to(1)
+    made.take(2, snapshot(11), 2.0)
+    made.take(2, Doubt("a", DoubtReason.DISCONNECTED, ""), 3.0)
+    assert made.take(1, snapshot(12), 3.1).entries == ()
+    assert made.return_to(1)
+    assert made.take(1, update(13, [("99", "1")]), 3.2).entries == (), "it was not told what came meanwhile"
+    assert made.take(1, snapshot(13), 3.3).entries[0].live
 
 
 def test_numbers_of_one_connection_say_nothing_of_the_next_but_times_do() -> None:

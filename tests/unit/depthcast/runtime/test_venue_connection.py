@@ -3,20 +3,29 @@
 import asyncio
 import gc
 import warnings
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-from depthcast.runtime.venue_connection import ConnectionEnded, Limits, VenueConnection
+from depthcast.runtime.venue_connection import (
+    CALM_S,
+    ConnectionCounts,
+    ConnectionEnded,
+    Limits,
+    SendSchedule,
+    VenueConnection,
+)
+from depthcast.shared.backoff import Backoff, no_jitter
 
 
 def connection() -> VenueConnection:
     """One that has no adapter and talks to nobody."""
-    nothing = cast("Any", SimpleNamespace(sends_per_s=1.0))
+    nothing = cast("Any", SimpleNamespace(sends_per_s=1.0, snapshot_by_rest=False))
     made = VenueConnection(
         1, [], profile=nothing, adapter=nothing, session=nothing, ws_url="", rest=nothing,
-        limits=Limits(1.0, 0.0, 1.0, 0.0, 1.0), receiver=nothing, counts=nothing,
+        limits=Limits(1.0, 0.0, 1.0, 0.0, 1.0), receiver=nothing, counts=ConnectionCounts(),
     )  # fmt: skip
     made._failure = asyncio.get_running_loop().create_future()
     return made
@@ -58,6 +67,83 @@ async def test_a_book_that_comes_while_its_recovery_waits_is_not_subscribed_agai
     monkeypatch.setattr(made, "_send", send)
     await asyncio.wait_for(made._recovery("A", subscribed=True), 30)
     assert waits == ["A"]
+
+
+class Recorded:
+    """Stands for the adapter and the socket: what was asked of the first, and sent by the second."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+
+    def subscribe(self, symbols: Sequence[str]) -> list[str]:
+        self.done.append("subscribe")
+        return [f"+{symbol}" for symbol in symbols]
+
+    def unsubscribe(self, symbols: Sequence[str]) -> list[str]:
+        self.done.append("unsubscribe")
+        return [f"-{symbol}" for symbol in symbols]
+
+    def ping(self, _: int) -> str:
+        return "ping"
+
+    async def send_str(self, payload: str) -> None:
+        self.done.append(payload)
+
+
+def busy() -> tuple[VenueConnection, Recorded]:
+    """A connection that may send nothing for a second."""
+    made, recorded = connection(), Recorded()
+    made.adapter = made._socket = cast("Any", recorded)
+    made._schedule._next_at = asyncio.get_running_loop().time() + 1.0
+    return made, recorded
+
+
+async def test_a_subscription_begins_when_it_is_sent() -> None:
+    """What comes before that belongs to none: the book it makes would be followed by nothing."""
+    made, recorded = busy()
+    made._schedule._apart_s = 0.0
+    task = asyncio.create_task(made._subscribe(["A", "B"]))
+    await asyncio.sleep(0)
+    assert recorded.done == []
+    await asyncio.wait_for(task, 30)
+    assert recorded.done == ["subscribe", "+A", "+B"]
+
+
+async def test_a_ping_does_not_wait_for_what_else_is_to_be_sent() -> None:
+    made, recorded = busy()
+    await made._ping()
+    assert recorded.done == ["ping"]
+
+
+async def test_an_answer_to_an_earlier_subscription_is_not_waited_for() -> None:
+    made, recorded = busy()
+    made.symbols = ["A"]
+    never = made._refreshing["A"] = made._start(asyncio.sleep(3600))
+    made.leave("A")
+    with pytest.raises(asyncio.CancelledError):
+        await never
+    again = made._refreshing["A"] = made._start(asyncio.sleep(3600))
+    made._schedule = SendSchedule(0)
+    recovery = made._start(made._recovery("A", subscribed=False))
+    with pytest.raises(asyncio.CancelledError):
+        await again
+    recovery.cancel()
+    for task in tuple(made._tasks):
+        task.cancel()
+    await asyncio.gather(*made._tasks, return_exceptions=True)
+    assert recorded.done[0] == "unsubscribe"
+
+
+async def test_waits_begin_with_the_shortest_only_after_a_calm_time() -> None:
+    made = connection()
+    backoff = made._backoffs["A"] = Backoff(1.0, 8.0, no_jitter)
+    made._forget("A")
+    made._synced_at["A"] = asyncio.get_running_loop().time()
+    made._forget("A")
+    assert made._backoffs["A"] is backoff, "it had no book here, or for a moment only"
+    made._synced_at["A"] = asyncio.get_running_loop().time() - CALM_S - 1
+    made._forget("A")
+    assert "A" not in made._backoffs
 
 
 async def test_a_task_that_is_cancelled_before_it_begins_leaves_nothing() -> None:
