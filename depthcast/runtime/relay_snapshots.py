@@ -18,6 +18,8 @@ from depthcast.shared.position import ZERO, Position
 from depthcast.shared.runtime.redis import execute, parse_entries, read_streams
 
 KEYS_AT_ONCE: Final = 200
+SEEN_S: Final = 60.0
+"""A symbol that an entry names is copied for so long, also if it is not listed: the list is read by then."""
 KEPT: Final = 2
 """Entries in a stream of snapshots."""
 
@@ -26,8 +28,8 @@ class SnapshotCopier:
     """Copies snapshots from `source` by `writer`.
 
     `symbols`: the symbols of the partition that are known now. `copied`: symbol → ID of the newest snapshot
-    in the copy, as far as is known. `busy`: held by whoever changes where the copy begins, or writes
-    snapshots.
+    in the copy, as far as is known. `seen`: when an entry first named a symbol. `busy`: held by whoever
+    changes where the copy begins, or writes snapshots.
     """
 
     def __init__(
@@ -44,13 +46,13 @@ class SnapshotCopier:
         self.bytes_max = bytes_max
         self.pace = Pace(read_bytes_max // KEPT, KEYS_AT_ONCE)
         self.copied: dict[str, Position] = {}
-        self.seen: set[str] = set()
+        self.seen: dict[str, float] = {}
         self.snapshots = 0
         self.busy = asyncio.Lock()
 
     def wanted(self) -> list[str]:
         """All symbols whose snapshots are copied."""
-        return sorted(self.seen | set(self.symbols()))
+        return sorted(self.seen.keys() | set(self.symbols()))
 
     async def look(self) -> None:
         """Find out which snapshots the copy has."""
@@ -63,9 +65,11 @@ class SnapshotCopier:
 
     async def copy_new(self, symbols: Collection[str] | None = None) -> None:
         """Copy the snapshots that are newer than those in the copy; of these symbols, or of all."""
+        if symbols is None:
+            self._forget_withdrawn()
         wanted = self.wanted() if symbols is None else sorted(symbols)
         if unknown := [symbol for symbol in wanted if symbol not in self.copied]:
-            self.seen.update(unknown)
+            self.seen.update(dict.fromkeys(unknown, asyncio.get_running_loop().time()))
             await self._look(unknown)
         for some in self._as_fit(wanted):
             by_key = {self.keys.snapshots(symbol): symbol for symbol in some}
@@ -75,6 +79,13 @@ class SnapshotCopier:
                 )
             self._note(found_new.values())
             await self._store({by_key[key]: entries for key, entries in found_new.items()})
+
+    def _forget_withdrawn(self) -> None:
+        """Forget symbols that are not listed, and that entries named first a while ago."""
+        before = asyncio.get_running_loop().time() - SEEN_S
+        self.seen = {symbol: at for symbol, at in self.seen.items() if at > before}
+        for symbol in self.copied.keys() - set(self.wanted()):
+            del self.copied[symbol]
 
     async def copy_all(self) -> None:
         """Make all snapshots those of the source, whatever the copy has."""

@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 
 from depthcast import Consumer, Producer
 from depthcast.ingestor.runtime.service import IngestorService
+from depthcast.runtime import relay_snapshots
 from depthcast.runtime.embedded import EmbeddedServer
 from depthcast.runtime.ports import free_port
 from depthcast.runtime.relay import RelayService
@@ -495,11 +496,12 @@ async def test_several_sources_under_other_prefixes(tmp_path: Path) -> None:
             await client.aclose()
 
 
-async def test_symbols_come_and_go_in_the_copy(scene: Scene) -> None:
+async def test_symbols_come_and_go_in_the_copy(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay_snapshots, "SEEN_S", 1.0)
     instruments = scene.run.deployment.instruments
     async with (
         scene.run.service(scene.run.settings()),
-        running_relay(scene.settings()),
+        running_relay(scene.settings()) as relay,
         readers(scene) as read,
     ):
         gateway, _ = read
@@ -508,6 +510,10 @@ async def test_symbols_come_and_go_in_the_copy(scene: Scene) -> None:
         await eventually(lambda: "NEW" in market.listings and not market.listings["NEW"].stale)
         await execute(scene.run.client, "HDEL", instruments, "NEW")
         await eventually(lambda: "NEW" not in market.listings)
+        copier = relay.deployments[0].partitions[0].snapshots
+        await eventually(lambda: "NEW" not in {*copier.wanted(), *copier.copied}, message="it is not read")
+        await execute(scene.run.client, "HSET", instruments, "NEW", "{}")
+        await eventually(lambda: "NEW" in market.listings and not market.listings["NEW"].stale)
         await execute(scene.run.client, "ZADD", scene.run.deployment.revoked, 2**40, "sub:eve")
         await eventually(lambda: execute(scene.copied, "ZSCORE", scene.run.deployment.revoked, "sub:eve"))
 
