@@ -176,6 +176,8 @@ class SymbolFeed:
         if self.source <= source:
             return False
         self.source, self._shown = source, None
+        if self.numbers_by_connection:
+            self.sequence = None
         return True
 
     def doubt(self, reason: str, now: float) -> list[LiveEntry]:

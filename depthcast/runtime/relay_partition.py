@@ -222,6 +222,9 @@ class PartitionRelay:
             async with self.snapshots.busy:
                 await self.snapshots.copy_new(symbols)
         await self.writer.append(end.last, part)
+        if any(position.n == 0 for position, _ in part):
+            async with self.snapshots.busy:
+                await self.snapshots.take_back()
         return self._copied(part)
 
     def _copied(self, part: Sequence[Entry]) -> End:

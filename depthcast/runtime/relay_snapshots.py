@@ -95,6 +95,22 @@ class SnapshotCopier:
             self._note(found.values())
             await self._store(found, replace=True)
 
+    async def take_back(self) -> None:
+        """Replace the snapshots of entries that the source has lost, by those that it has.
+
+        They were copied before their entries, so nothing else tells. Call this when another leader begins.
+        """
+        for some in self._as_fit(self.wanted()):
+            async with self.side.reached():
+                found = await self._newest(some)
+            self._note(found.values())
+            lost = {
+                symbol: entries
+                for symbol, entries in found.items()
+                if (entries[-1][0] if entries else ZERO) < self.copied.get(symbol, ZERO)
+            }
+            await self._store(lost, replace=True)
+
     def _as_fit(self, symbols: Sequence[str]) -> Iterator[Sequence[str]]:
         """Yield all symbols, each time as many as may be read at once."""
         start = 0

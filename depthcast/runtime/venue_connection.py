@@ -287,9 +287,10 @@ class VenueConnection:
     async def _subscribe(self, symbols: Sequence[str]) -> None:
         """Subscribe once it may be sent: what comes before that belongs to no subscription."""
         await self._schedule.until_due()
-        first, *others = self.adapter.subscribe(symbols)
-        await self._write(first)
-        await self._send(others)
+        if wanted := [symbol for symbol in symbols if symbol in self.symbols]:  # some may have left
+            first, *others = self.adapter.subscribe(wanted)
+            await self._write(first)
+            await self._send(others)
 
     async def _send(self, payloads: Iterable[str | bytes]) -> None:
         for payload in payloads:

@@ -25,7 +25,7 @@ from depthcast.feed.feeding import Feeding, FeedRefused, check_feed, check_regis
 from depthcast.feed.scale import Scale
 from depthcast.feed.source import source_of
 from depthcast.feed.symbol_feed import LiveEntry, LocalDoubt, SymbolFeed
-from depthcast.feed.venue import Doubt, Refused, Sizes, Snapshot, Update, Venue
+from depthcast.feed.venue import Doubt, DoubtReason, Refused, Sizes, Snapshot, Update, Venue
 from depthcast.runtime.venue_connection import ConnectionEnded, Limits, VenueConnection
 from depthcast.runtime.venue_fed import Fed
 from depthcast.runtime.venue_instruments import InstrumentList
@@ -413,7 +413,9 @@ class VenueFeed:
     def _return_to(self, connection: VenueConnection) -> None:
         """Go on with a connection, as the one that was to replace it has ended."""
         for name in list(connection.symbols):
-            if self._fed[name].feed.return_to(connection.number):
+            fed = self._fed[name]
+            if fed.feed.return_to(connection.number):
+                self._put(fed, fed.feed.lose(DoubtReason.DISCONNECTED, self._now()))
                 connection.resync(name)
 
     def _connections(self) -> list[VenueConnection]:

@@ -231,6 +231,32 @@ async def test_a_copy_that_loses_data_is_filled_again(scene: Scene, how: str) ->
         await scene.same()
 
 
+async def test_snapshots_of_entries_that_the_source_has_lost_are_taken_back(scene: Scene) -> None:
+    """They were copied before their entries, and a leader that goes on writes older ones."""
+    async with running_relay(scene.settings()) as relay:
+        async with scene.run.service(scene.run.settings(snapshot_interval_ms=200)):
+            await scene.sent.send(20)
+            await scene.run.published()
+        await scene.same_end()
+        (_, newest) = (await entries_of(scene.run.client, scene.run.keys.snapshots("LEV")))[-1]
+        key, end = scene.run.keys.snapshots("LEV"), (await scene.run.history())[-1][0]
+        words = [word for pair in newest for word in pair]
+        await execute(scene.copied, "XADD", key, "MAXLEN", 2, str(end.next()), *words)
+        copy = relay.deployments[0].partitions[0]
+        copy.snapshots.copied["LEV"], before = end.next(), copy.replaced
+        async with scene.run.service(scene.run.settings(snapshot_interval_ms=60_000)):
+            await scene.sent.send(20)
+            await scene.run.published()
+
+            async def is_mended() -> bool:
+                return (await entries_of(scene.copied, key))[-1][0] <= end
+
+            await eventually(is_mended)
+            async with Consumer(scene.target.url, prefix=scene.run.prefix) as consumer:
+                await asyncio.wait_for(consumer.wait_for("LEV"), 15)
+        assert copy.replaced == before
+
+
 @pytest.mark.parametrize("how", ["flushed", "killed and empty", "deltas deleted"])
 async def test_a_source_that_loses_data_is_followed(scene: Scene, how: str) -> None:
     settings = scene.run.settings(snapshot_interval_ms=200, retention_s=60)

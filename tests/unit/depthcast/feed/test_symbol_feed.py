@@ -179,6 +179,15 @@ def test_an_older_connection_is_heard_again_if_the_newer_one_has_ended() -> None
     assert made.take(1, snapshot(13), 3.3).entries[0].live
 
 
+def test_numbers_of_the_newer_connection_do_not_hold_back_the_older_one() -> None:
+    made = SymbolFeed(Symbol("A"), Scale("0.5"), Scale("0.1"), 0.0, numbers_by_connection=True)
+    made.take(1, snapshot(10), 1.0)
+    made.take(2, snapshot(5_000), 2.0)
+    made.take(2, Doubt("a", DoubtReason.DISCONNECTED, ""), 3.0)
+    assert made.return_to(1)
+    assert made.take(1, snapshot(20), 3.1).entries[0].live
+
+
 def test_numbers_of_one_connection_say_nothing_of_the_next_but_times_do() -> None:
     made = SymbolFeed(Symbol("A"), Scale("0.5"), Scale("0.1"), 0.0, numbers_by_connection=True)
     made.take(1, snapshot(1_000), 1.0)

@@ -102,10 +102,12 @@ async def test_a_subscription_begins_when_it_is_sent() -> None:
     """What comes before that belongs to none: the book it makes would be followed by nothing."""
     made, recorded = busy()
     made._schedule._apart_s = 0.0
-    task = asyncio.create_task(made._subscribe(["A", "B"]))
+    made.symbols = ["A", "B", "C"]
+    tasks = [asyncio.create_task(made._subscribe(symbols)) for symbols in (["A", "B", "C"], ["C"])]
     await asyncio.sleep(0)
     assert recorded.done == []
-    await asyncio.wait_for(task, 30)
+    made.symbols.remove("C")
+    await asyncio.wait_for(asyncio.gather(*tasks), 30)
     assert recorded.done == ["subscribe", "+A", "+B"]
 
 
