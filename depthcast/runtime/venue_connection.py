@@ -4,6 +4,7 @@ import asyncio
 import logging
 import random
 import time
+from collections import Counter
 from collections.abc import Coroutine, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -44,6 +45,9 @@ PINGS_PER_SILENCE: Final = 3
 
 ATTEMPTS_MOST: Final = 3
 """A connection is given up if no symbol has a book after so many subscriptions of one."""
+
+FAILURES_MOST: Final = 6
+"""After so many doubts of a book, or subscriptions that brought none, only a new connection may help."""
 
 SNAPSHOT_WAIT_S_MAX: Final = 300.0
 """The wait for a snapshot doubles up to this with each attempt."""
@@ -171,6 +175,7 @@ class VenueConnection:
         self._recovering: dict[str, asyncio.Task[None]] = {}
         self._refreshing: dict[str, asyncio.Task[None]] = {}
         self._backoffs: dict[str, Backoff] = {}
+        self._failures: Counter[str] = Counter()
         self._synced_at: dict[str, float] = {}
         self._problems: dict[str, str] = {}
         self._changed = asyncio.Event()
@@ -354,6 +359,8 @@ class VenueConnection:
             self._changed.set()
         if isinstance(output, Doubt) or resync:
             self._forget(symbol)
+            if isinstance(output, Doubt):
+                self._note_failure(symbol)
             self._recover(symbol, subscribed=self.profile.snapshot_by_rest and not resync)
 
     def _forget(self, symbol: str) -> None:
@@ -362,6 +369,16 @@ class VenueConnection:
         synced_at = self._synced_at.pop(symbol, None)
         if synced_at is not None and asyncio.get_running_loop().time() - synced_at > CALM_S:
             self._backoffs.pop(symbol, None)
+            del self._failures[symbol]
+
+    def _note_failure(self, symbol: str) -> None:
+        """Have the connection replaced if a book does not come right on it, while others do."""
+        self._failures[symbol] += 1
+        if self._failures[symbol] >= FAILURES_MOST and self.synced and not self.profile.snapshot_by_rest:
+            logger.warning(
+                "a book fails again and again, so its connection is replaced", extra={"symbol": symbol}
+            )
+            self.closing.set()
 
     def _refresh(self, symbol: str) -> None:
         """Get a snapshot of a book that is right, as its adapter wants one."""
@@ -404,6 +421,7 @@ class VenueConnection:
                 await self._subscribe([symbol])
             if await self._snapshot_came(symbol, backoff, wait_s):
                 return
+            self._note_failure(symbol)
             if attempt >= ATTEMPTS_MOST and not self.synced and not self.profile.snapshot_by_rest:
                 raise ConnectionEnded("no-snapshot", f"{attempt} subscriptions brought no snapshot")
             subscribed = False

@@ -11,6 +11,7 @@ import pytest
 
 from depthcast.runtime.venue_connection import (
     CALM_S,
+    FAILURES_MOST,
     ConnectionCounts,
     ConnectionEnded,
     Limits,
@@ -146,6 +147,21 @@ async def test_waits_begin_with_the_shortest_only_after_a_calm_time() -> None:
     made._synced_at["A"] = asyncio.get_running_loop().time() - CALM_S - 1
     made._forget("A")
     assert "A" not in made._backoffs
+
+
+async def test_a_book_that_fails_again_and_again_wants_a_new_connection() -> None:
+    made = connection()
+    for _ in range(FAILURES_MOST):
+        made._note_failure("A")
+    assert not made.closing.is_set(), "if no book comes right, the connection is given up anyway"
+    made.synced.add("B")
+    made._synced_at["A"] = asyncio.get_running_loop().time() - CALM_S - 1
+    made._forget("A")
+    for _ in range(FAILURES_MOST - 1):
+        made._note_failure("A")
+    assert not made.closing.is_set(), "it was right for a while"
+    made._note_failure("A")
+    assert made.closing.is_set()
 
 
 async def test_a_task_that_is_cancelled_before_it_begins_leaves_nothing() -> None:
