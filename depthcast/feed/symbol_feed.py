@@ -167,7 +167,7 @@ class SymbolFeed:
 
     def lose(self, reason: str, now: float) -> list[LiveEntry]:
         """Forget the book, as nothing more comes of it; the next snapshot replaces it."""
-        self._shown = None
+        self._shown = self._held_since = None
         self._waiting.clear()
         return self.doubt(reason, now)
 

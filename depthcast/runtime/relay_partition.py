@@ -221,10 +221,10 @@ class PartitionRelay:
         if symbols := symbols_to_copy(part, self.snapshots.copied):
             async with self.snapshots.busy:
                 await self.snapshots.copy_new(symbols)
-        await self.writer.append(end.last, part)
         if any(position.n == 0 for position, _ in part):
             async with self.snapshots.busy:
-                await self.snapshots.take_back()
+                await self.snapshots.take_back(end.last)
+        await self.writer.append(end.last, part)
         return self._copied(part)
 
     def _copied(self, part: Sequence[Entry]) -> End:

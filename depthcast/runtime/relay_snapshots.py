@@ -28,7 +28,7 @@ class SnapshotCopier:
     """Copies snapshots from `source` by `writer`.
 
     `symbols`: the symbols of the partition that are known now. `copied`: symbol → ID of the newest snapshot
-    in the copy, as far as is known. `seen`: when an entry first named a symbol. `busy`: held by whoever
+    in the copy, as far as is known. `seen`: since when a symbol is known. `busy`: held by whoever
     changes where the copy begins, or writes snapshots.
     """
 
@@ -95,19 +95,21 @@ class SnapshotCopier:
             self._note(found.values())
             await self._store(found, replace=True)
 
-    async def take_back(self) -> None:
-        """Replace the snapshots of entries that the source has lost, by those that it has.
+    async def take_back(self, end: Position) -> None:
+        """Replace the snapshots of entries behind `end` that the source does not have, by those that it has.
 
-        They were copied before their entries, so nothing else tells. Call this when another leader begins.
+        They were copied before their entries, which the source has lost if another leader begins: call this
+        before its first entry is copied. Nothing tells afterwards.
         """
-        for some in self._as_fit(self.wanted()):
+        ahead = [symbol for symbol, at in self.copied.items() if at > end]
+        for some in self._as_fit(ahead):
             async with self.side.reached():
                 found = await self._newest(some)
             self._note(found.values())
             lost = {
                 symbol: entries
                 for symbol, entries in found.items()
-                if (entries[-1][0] if entries else ZERO) < self.copied.get(symbol, ZERO)
+                if (entries[-1][0] if entries else ZERO) < self.copied[symbol]
             }
             await self._store(lost, replace=True)
 

@@ -4,6 +4,7 @@ The books are rebuilt as an ingestor that starts would rebuild them, and written
 again. The old deployment is only read. Until everything is written and has been read back, the new one says
 that it is a copy, so that nobody writes there; a command that was killed is simply run again. Whoever begins
 takes the new deployment over from whoever began before, who then fails: one of two can still be running.
+Both may fail, but none says that it is done with what the other has changed.
 """
 
 import logging
@@ -24,7 +25,7 @@ from depthcast.ingestor.runtime.leadership import Leadership
 from depthcast.ingestor.runtime.recover import Recovered, Recovery
 from depthcast.ingestor.runtime.stats import PartitionStats
 from depthcast.shared.copies import COPY_OF
-from depthcast.shared.errors import DepthcastError
+from depthcast.shared.errors import DepthcastError, Fenced
 from depthcast.shared.instruments import Instrument
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.listing import Listing
@@ -130,8 +131,11 @@ async def repartition(client: Redis, old_prefix: str, new_prefix: str, partition
     instruments = await read_instruments(client, old_keys)
     old = await _read(client, old_keys, count, instruments)
     await _copy_catalog(client, old_keys, target)
-    for number in range(partitions):
-        await _write(client, (number, partitions), new_keys, old, instruments)
+    try:
+        for number in range(partitions):
+            await _write(client, (number, partitions), new_keys, old, instruments)
+    except Fenced as error:
+        raise target.taken() from error
     books, counts = old.books(), old.counts()
     new = await _read(client, new_keys, partitions, instruments)
     found = new.books()
@@ -174,9 +178,13 @@ class _Target:
         named = (self.keys.meta, *keys)
         found = await execute(self.client, "EVAL", _WRITE, len(named), *named, self.name, command, *words)
         if not found[0]:
-            raise NotRepartitioned(
-                f"another run of this command writes {self.keys.prefix!r} now: wait until it has ended"
-            )
+            raise self.taken()
+
+    def taken(self) -> NotRepartitioned:
+        """The error for a deployment that somebody else writes to."""
+        return NotRepartitioned(
+            f"another run of this command writes {self.keys.prefix!r}, too: let one run alone"
+        )
 
     async def clear(self, partitions: int) -> None:
         """Delete what an earlier attempt left."""

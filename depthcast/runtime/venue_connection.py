@@ -231,6 +231,10 @@ class VenueConnection:
             self._forget(symbol)
             self._recover(symbol, subscribed=False)
 
+    def is_quiet(self, symbol: str) -> bool:
+        """Whether nothing has come of a book for so long that it has to be checked."""
+        return symbol in self.synced and self._quiet.is_due(symbol)
+
     def count_check(self, result: str) -> None:
         """Count a check of a quiet book."""
         self.counts.checks[result] = self.counts.checks.get(result, 0) + 1

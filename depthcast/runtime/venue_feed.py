@@ -411,10 +411,13 @@ class VenueFeed:
         )
 
     def _return_to(self, connection: VenueConnection) -> None:
-        """Go on with a connection, as the one that was to replace it has ended."""
+        """Go on with a connection, as the one that was to replace it has ended.
+
+        What that one had taken over, or was to check, nobody knows now: it is subscribed again.
+        """
         for name in list(connection.symbols):
             fed = self._fed[name]
-            if fed.feed.return_to(connection.number):
+            if fed.feed.return_to(connection.number) or connection.is_quiet(name):
                 self._put(fed, fed.feed.lose(DoubtReason.DISCONNECTED, self._now()))
                 connection.resync(name)
 

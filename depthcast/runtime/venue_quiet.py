@@ -88,10 +88,13 @@ class QuietBooks:
                 for symbol in await self._different(different):
                     self.note(symbol)
 
-    def _due(self) -> list[str]:
-        """The books of which nothing has come for too long."""
+    def is_due(self, symbol: str) -> bool:
+        """Whether nothing has come of a book for too long."""
         before = asyncio.get_running_loop().time() - self._quiet_s
-        return [symbol for symbol in sorted(self._connection.synced) if self._heard_at[symbol] <= before]
+        return bool(self._quiet_s) and self._heard_at[symbol] <= before
+
+    def _due(self) -> list[str]:
+        return [symbol for symbol in sorted(self._connection.synced) if self.is_due(symbol)]
 
     async def _different(self, symbols: Iterable[str]) -> list[str]:
         """Check books; returns those that differ for the first time."""

@@ -81,9 +81,8 @@ class ServerChecks:
     async def refusal(self) -> str:
         """Why no partition may be led: the server may delete any key; else, or if it does not tell, empty."""
         async with self._asking:  # who asks amid another's question waits for its answer
-            now = asyncio.get_running_loop().time()
-            if now - self._asked_at >= REFUSAL_EVERY_S:
-                self._asked_at = now
+            now = asyncio.get_running_loop().time
+            if now() - self._asked_at >= REFUSAL_EVERY_S:
                 with suppress(RedisUnavailable):  # `check` says it
                     servers = (await self._servers()).items()
                     found = [
@@ -91,6 +90,7 @@ class ServerChecks:
                         for each, server in servers
                     ]
                     self._refusal = next(filter(None, found), "")
+                self._asked_at = now()
             return self._refusal
 
     def failing(self) -> dict[str, str]:

@@ -166,6 +166,22 @@ async def test_a_refusal_of_the_connection_that_is_to_replace_another_one_ends_n
         assert await scene.is_source(doubts={}, state="live")
 
 
+async def test_a_quiet_book_that_no_new_connection_can_check_is_in_doubt(scene: Scene) -> None:
+    """Its subscription has ended, and the venue refuses it on the new connection, then on the old one."""
+    model = scene.fake.model
+    assert isinstance(model, ToyVenue)
+    async with running(scene, quiet_s=0.8, instruments_interval_s=0.2):
+        model.refusals = 2
+        scene.fake.commit(Fault.UNSUBSCRIBED)
+
+        async def is_said() -> bool:
+            return "disconnected" in (await scene.source())["doubts"]
+
+        await eventually(is_said, 30)
+        await scene.goes_on()
+        assert model.refusals == 0
+
+
 async def test_no_book_is_checked_if_the_quiet_time_is_0(scene: Scene) -> None:
     async with running(scene, quiet_s=0):
         scene.fake.commit(Fault.UNSUBSCRIBED)
