@@ -196,6 +196,8 @@ def test_a_client_gets_nothing_more_if_nobody_knows_what_it_got(stack: ExitStack
     """The kernel took the send and does not say what became of it, so the connection is ended."""
 
     def enter(fd: int, submit: int, wait: int) -> int:
+        if not submit:
+            return -errno.EIO  # a completion that is taken away here is waited for in vain
         enter_really(fd, submit, wait)
         with mmap.mmap(fd, mmap.PAGESIZE) as ring:  # heads and tails of both queues come first
             ring[8:12] = ring[12:16]
