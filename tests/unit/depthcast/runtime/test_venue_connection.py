@@ -87,6 +87,9 @@ class Recorded:
     def ping(self, _: int) -> str:
         return "ping"
 
+    def snapshot_request(self, _: str) -> None:
+        return None
+
     async def send_str(self, payload: str) -> None:
         self.done.append(payload)
 
