@@ -179,7 +179,10 @@ class WatchedServers:
         async def named() -> bool:
             nonlocal last_led, mended
             ports = [await sentinel.master_port() for sentinel in self.sentinels]
-            roles = [(await self._command(server, "ROLE"))[0] for server in self.servers]
+            try:
+                roles = [(await self._command(server, "ROLE"))[0] for server in self.servers]
+            except RedisUnavailable:
+                return False  # sentinels end the connections of a server whose role they change
             if b"master" in roles:
                 last_led = time.monotonic()
             elif time.monotonic() - last_led > MASTERLESS_S and len(set(ports)) == 1:
